@@ -1,0 +1,1 @@
+"""The engine classes: vLLM's own, by inheritance."""

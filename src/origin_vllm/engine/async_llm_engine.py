@@ -1,0 +1,162 @@
+"""``AsyncLLM`` (also known as ``AsyncLLMEngine``): vLLM's, and extensions see its requests."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from origin_vllm.engine.collector import (
+    AdoptingOutputProcessor,
+    Adoption,
+    TappedRequestOutputCollector,
+    adoption,
+)
+from origin_vllm.engine.outputs import RequestRecord
+from origin_vllm.engine.request_ids import request_id_string
+from origin_vllm.engine.signatures import like
+from origin_vllm.engine.tap import RequestTap
+from origin_vllm.errors import RequestError
+from origin_vllm.extensions import load_extensions
+from origin_vllm.seam.engine import AsyncLLM as _AsyncLLM
+from origin_vllm.seam.engine import OutputProcessor, RequestOutputCollector
+from origin_vllm.version import __version__
+
+logger = logging.getLogger(__name__)
+
+
+class AsyncLLM(_AsyncLLM):
+    """vLLM's asynchronous engine, built and used as vLLM's own.
+
+    On top: request ids may be integers, old calls with ``prompt_adapter_request=None`` still work,
+    and registered extensions see requests and outputs. Without extensions the objects that come
+    back are vLLM's own and nothing is added to a request's way.
+    """
+
+    #: What a request's collector becomes when somebody listens.
+    _collector_class: type[RequestOutputCollector] = TappedRequestOutputCollector
+    #: Whether collectors are ours also when nobody listens.
+    _always_adopt = False
+
+    @like(_AsyncLLM.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # First: an extension that can't be loaded should not cost an engine's start.
+        self._extensions = load_extensions()
+        super().__init__(*args, **kwargs)
+        if type(self.output_processor) is OutputProcessor:
+            # In place: vLLM's output handler may already hold this very object.
+            self.output_processor.__class__ = AdoptingOutputProcessor
+        self._extensions_to_tell = self._extensions
+        logger.info("%s of Origin vLLM %s is ready.", type(self).__name__, __version__)
+        self._extensions.emit("origin_engine_started", self)
+
+    @like(_AsyncLLM.add_request, prompt_adapter_request=None)
+    async def add_request(
+        self,
+        request_id: str | int,
+        prompt: Any,
+        params: Any,
+        *args: Any,
+        prompt_adapter_request: None = None,
+        **kwargs: Any,
+    ) -> RequestOutputCollector:
+        """Add a request; its outputs arrive in the collector that is returned.
+
+        Args:
+            request_id: Unique among the requests in flight. Integers become strings.
+            prompt: Text, token ids, a prompt dict, a rendered ``EngineInput``, or an asynchronous
+                generator of ``StreamingInput``.
+            params: ``SamplingParams`` or ``PoolingParams``.
+            *args: As in the installed vLLM, in its order.
+            prompt_adapter_request: vLLM removed prompt adapters; only None is accepted.
+            **kwargs: As in the installed vLLM.
+
+        Raises:
+            RequestError: ``prompt_adapter_request`` is not None.
+            VLLMValidationError: vLLM's own validation failed.
+            EngineDeadError: The engine died.
+        """
+        _refuse_prompt_adapter(prompt_adapter_request)
+        request_id = request_id_string(request_id)
+        listening = self._extensions.active
+        if not (listening or self._always_adopt):
+            return await super().add_request(request_id, prompt, params, *args, **kwargs)
+        pending = Adoption(
+            self._collector_class,
+            weakref.ref(self),
+            RequestRecord(request_id),
+            RequestTap(self._extensions, request_id) if listening else None,
+        )
+        token = adoption.set(pending)
+        try:
+            collector = await super().add_request(request_id, prompt, params, *args, **kwargs)
+        except Exception as error:
+            if pending.tap is not None:
+                pending.tap.failed(error)
+            raise
+        finally:
+            adoption.reset(token)
+        # A streamed input has a collector before its first chunk reaches the output processor.
+        pending.adopt(collector)
+        return collector
+
+    @like(_AsyncLLM.generate, prompt_adapter_request=None)
+    def generate(
+        self,
+        prompt: Any,
+        sampling_params: Any,
+        request_id: str | int,
+        *args: Any,
+        prompt_adapter_request: None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[Any, None]:
+        """As vLLM's; ``request_id`` may be an integer.
+
+        A plain method that returns vLLM's own generator: one that wraps it would cost every output.
+        """
+        _refuse_prompt_adapter(prompt_adapter_request)
+        return super().generate(
+            prompt, sampling_params, request_id_string(request_id), *args, **kwargs
+        )
+
+    @like(_AsyncLLM.encode)
+    def encode(
+        self, prompt: Any, pooling_params: Any, request_id: str | int, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
+        """As vLLM's; ``request_id`` may be an integer."""
+        return super().encode(
+            prompt, pooling_params, request_id_string(request_id), *args, **kwargs
+        )
+
+    @like(_AsyncLLM.abort)
+    async def abort(
+        self, request_id: str | int | Iterable[str | int], *args: Any, **kwargs: Any
+    ) -> None:
+        """As vLLM's; integers are accepted as in :meth:`generate`."""
+        ids: str | list[str]
+        if isinstance(request_id, str | int):
+            ids = request_id_string(request_id)
+        else:
+            ids = [request_id_string(one) for one in request_id]
+        await super().abort(ids, *args, **kwargs)
+
+    @like(_AsyncLLM.shutdown)
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        """As vLLM's; extensions are told, once."""
+        # vLLM calls it again from __del__, also on an engine whose __init__ failed.
+        extensions = self.__dict__.pop("_extensions_to_tell", None)
+        if extensions is not None:
+            extensions.emit("origin_engine_stopped", self)
+        super().shutdown(*args, **kwargs)
+
+
+AsyncLLMEngine = AsyncLLM
+
+
+def _refuse_prompt_adapter(value: object) -> None:
+    if value is not None:
+        raise RequestError(
+            "prompt_adapter_request: vLLM removed prompt adapters; only None is accepted.",
+            remedy="pass lora_request=LoRARequest(...) instead",
+        )

@@ -1,0 +1,143 @@
+"""``EnhancedAsyncLLM``: the engine that the extras live in."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+from uuid import uuid4
+
+from origin_vllm.engine.arg_utils import AsyncEngineArgs
+from origin_vllm.engine.async_llm_engine import AsyncLLM
+from origin_vllm.engine.collector import EnhancedRequestOutputCollector
+from origin_vllm.engine.outputs import EnhancedRequestOutput
+from origin_vllm.engine.signatures import like
+from origin_vllm.errors import ConfigError
+from origin_vllm.seam.engine import AsyncLLM as _AsyncLLM
+from origin_vllm.seam.engine import Executor, UsageContext
+from origin_vllm.settings import HandlerConfig, get_settings
+
+# What vLLM's constructor takes beside the three that an engine configuration answers.
+_CONSTRUCTOR = frozenset(inspect.signature(_AsyncLLM.__init__).parameters) - {
+    "self",
+    "vllm_config",
+    "executor_class",
+    "log_stats",
+}
+
+
+class EnhancedAsyncLLM(AsyncLLM):
+    """vLLM's asynchronous engine whose outputs carry ``metadata`` and ``text``.
+
+    Three ways to build it, all of vLLM's included::
+
+        EnhancedAsyncLLM(model="...", handler_config=HandlerConfig(), max_model_len=4096)
+        EnhancedAsyncLLM.from_engine_args(AsyncEngineArgs(model="..."))
+        EnhancedAsyncLLM.from_vllm_config(vllm_config)
+
+    Args:
+        vllm_config: vLLM's configuration, or the model's name or path.
+        executor_class: With ``vllm_config``: as vLLM's.
+        log_stats: With ``vllm_config``: as vLLM's.
+        handler_config: Which extras are on. None takes the ``handler`` section of the settings;
+            ``HandlerConfig(cache=None, nlp=None, similarity=None)`` is plain vLLM.
+        **kwargs: vLLM's constructor arguments and, with a model instead of a ``vllm_config``, every
+            field of :class:`AsyncEngineArgs`.
+
+    Raises:
+        ConfigError: ``handler_config`` asks for something this release can't do.
+        TypeError: An argument that neither vLLM's constructor nor ``AsyncEngineArgs`` has.
+    """
+
+    _collector_class = EnhancedRequestOutputCollector
+    _always_adopt = True
+
+    @like(_AsyncLLM.__init__, model=None, handler_config=None)
+    def __init__(
+        self,
+        vllm_config: Any = None,
+        executor_class: Any = None,
+        log_stats: bool | None = None,
+        *args: Any,
+        handler_config: HandlerConfig | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # First, because a wrong configuration should not cost an engine's start.
+        self.handler_config = _handler_config(handler_config)
+        if vllm_config is None or isinstance(vllm_config, str):
+            if isinstance(vllm_config, str):
+                kwargs["model"] = vllm_config
+            constructor = {name: kwargs.pop(name) for name in _CONSTRUCTOR & kwargs.keys()}
+            engine_args = AsyncEngineArgs(**kwargs)
+            vllm_config = engine_args.create_engine_config(
+                constructor.get("usage_context", UsageContext.ENGINE_CONTEXT)
+            )
+            if log_stats is None:
+                log_stats = not engine_args.disable_log_stats
+            constructor.setdefault("log_requests", engine_args.enable_log_requests)
+            kwargs = constructor
+        super().__init__(
+            vllm_config,
+            executor_class or Executor.get_class(vllm_config),
+            True if log_stats is None else log_stats,
+            *args,
+            **kwargs,
+        )
+
+    @classmethod
+    @like(_AsyncLLM.from_vllm_config.__func__, handler_config=None)
+    def from_vllm_config(
+        cls, *args: Any, handler_config: HandlerConfig | dict[str, Any] | None = None, **kwargs: Any
+    ) -> EnhancedAsyncLLM:
+        """As vLLM's, plus ``handler_config``."""
+        return _built_by(_AsyncLLM.from_vllm_config, cls, handler_config)(*args, **kwargs)
+
+    @classmethod
+    @like(_AsyncLLM.from_engine_args.__func__, handler_config=None)
+    def from_engine_args(
+        cls, *args: Any, handler_config: HandlerConfig | dict[str, Any] | None = None, **kwargs: Any
+    ) -> EnhancedAsyncLLM:
+        """As vLLM's, plus ``handler_config``."""
+        return _built_by(_AsyncLLM.from_engine_args, cls, handler_config)(*args, **kwargs)
+
+    def generate_enhanced(
+        self,
+        prompt: Any,
+        sampling_params: Any,
+        request_id: str | int | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[EnhancedRequestOutput, None]:
+        """:meth:`generate`, with a request id made up if none is given."""
+        return self.generate(prompt, sampling_params, request_id or uuid4().hex, **kwargs)
+
+
+def _built_by(
+    classmethod_: Any, cls: type[EnhancedAsyncLLM], handler_config: Any
+) -> Callable[..., Any]:
+    """vLLM's own class method, with our argument added to the one call of ``cls`` it ends in."""
+    return functools.partial(
+        classmethod_.__func__, functools.partial(cls, handler_config=handler_config)
+    )
+
+
+def _handler_config(given: HandlerConfig | dict[str, Any] | None) -> HandlerConfig:
+    if given is None:
+        config = get_settings().handler
+    elif isinstance(given, HandlerConfig):
+        config = given
+    elif isinstance(given, dict):
+        config = HandlerConfig.model_validate(given)
+    else:
+        raise ConfigError(
+            f"handler_config: {type(given).__name__} is not allowed; pass a HandlerConfig, a dict "
+            "of its fields, or None."
+        )
+    for name in ("nlp", "similarity"):
+        if getattr(config, name) is not None:
+            raise ConfigError(
+                f"handler_config.{name}: this release has no {name} processing yet; only None is "
+                "allowed.",
+                remedy=f"HandlerConfig({name}=None)",
+            )
+    return config

@@ -1,0 +1,1 @@
+"""Where programs enter: the offline class and the command line."""

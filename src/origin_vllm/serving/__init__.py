@@ -1,0 +1,1 @@
+"""The server: vLLM's own app around our engine."""
