@@ -221,7 +221,8 @@ def get_base_class(module: str, name: str) -> type[Any]:
             f"{asked}: it doesn't import ({type(exc).__name__})", detail=str(exc)
         ) from exc
     if not isinstance(base, type):
-        raise BaseClassError(f"{asked} is not a class but a {type(base).__name__}")
+        kind = type(base)
+        raise BaseClassError(f"{asked} is not a class but a {kind.__name__} (of {kind.__module__})")
     return base
 
 

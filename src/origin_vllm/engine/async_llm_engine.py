@@ -25,6 +25,9 @@ from origin_vllm.version import __version__
 
 logger = logging.getLogger(__name__)
 
+#: How long a stopping engine waits for extensions to read their last events (seconds).
+EXTENSIONS_GRACE_S = 2.0
+
 
 class AsyncLLM(_AsyncLLM):
     """vLLM's asynchronous engine, built and used as vLLM's own.
@@ -39,6 +42,8 @@ class AsyncLLM(_AsyncLLM):
     #: Whether collectors are ours also when nobody listens.
     _always_adopt = False
 
+    _ready = _stopped = False
+
     @like(_AsyncLLM.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # First: an extension that can't be loaded should not cost an engine's start.
@@ -47,7 +52,7 @@ class AsyncLLM(_AsyncLLM):
         if type(self.output_processor) is OutputProcessor:
             # In place: vLLM's output handler may already hold this very object.
             self.output_processor.__class__ = AdoptingOutputProcessor
-        self._extensions_to_tell = self._extensions
+        self._ready = True
         logger.info("%s of Origin vLLM %s is ready.", type(self).__name__, __version__)
         self._extensions.emit("origin_engine_started", self)
 
@@ -143,12 +148,22 @@ class AsyncLLM(_AsyncLLM):
 
     @like(_AsyncLLM.shutdown)
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
-        """As vLLM's; extensions are told, once."""
-        # vLLM calls it again from __del__, also on an engine whose __init__ failed.
-        extensions = self.__dict__.pop("_extensions_to_tell", None)
-        if extensions is not None:
-            extensions.emit("origin_engine_stopped", self)
+        """As vLLM's; also ends the threads of extensions. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._ready:
+            self._extensions.emit("origin_engine_stopped", self)
         super().shutdown(*args, **kwargs)
+        # Another engine of this process keeps working: its next event starts them again.
+        self._extensions.close(EXTENSIONS_GRACE_S)
+
+    def __del__(self) -> None:
+        # vLLM's shuts down again, which fails when the interpreter ends and its modules are gone
+        # already. Nobody is told from here: an event would bring the dying engine back.
+        if not self._stopped:
+            self._stopped = True
+            super().shutdown()
 
 
 AsyncLLMEngine = AsyncLLM

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from origin_vllm.config import get_config
 from origin_vllm.errors import MissingVLLMError, UnsupportedVLLMError
 from origin_vllm.install.alias import ensure_alias
 from origin_vllm.install.window import REQUIREMENT, TESTED_MAX_EXCLUSIVE, TESTED_MIN, judge
@@ -71,6 +72,7 @@ def require_vllm() -> None:
     global _ready
     if _ready:
         return
+    get_config().apply_settings()  # inheritance.base_vllm_path decides which vLLM is found
     version = vllm_version()
     if version is None:
         raise MissingVLLMError("vLLM is not installed in this environment.", remedy=INSTALL_COMMAND)

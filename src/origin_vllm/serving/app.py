@@ -141,7 +141,9 @@ def _start_error(args: argparse.Namespace, error: Exception) -> OriginError:
             f"host: {args.host!r} is not an address of this machine.",
             remedy="origin-vllm serve --host 127.0.0.1 ...",
         )
-    if any(words in str(error) for words in _NO_SUCH_MODEL):
+    if type(error).__module__.startswith("huggingface_hub") or any(
+        words in str(error) for words in _NO_SUCH_MODEL
+    ):
         return ConfigError(
             f"model: {args.model!r} is neither a folder with a model nor a model that the hub "
             "gave us.",
