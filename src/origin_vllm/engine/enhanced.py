@@ -109,7 +109,9 @@ class EnhancedAsyncLLM(AsyncLLM):
         **kwargs: Any,
     ) -> AsyncGenerator[EnhancedRequestOutput, None]:
         """:meth:`generate`, with a request id made up if none is given."""
-        return self.generate(prompt, sampling_params, request_id or uuid4().hex, **kwargs)
+        if request_id is None:
+            request_id = uuid4().hex
+        return self.generate(prompt, sampling_params, request_id, **kwargs)
 
 
 def _built_by(

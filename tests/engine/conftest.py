@@ -1,0 +1,38 @@
+"""One engine for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def model() -> str:
+    """The demo model, or what ``ORIGIN_TEST_MODEL`` names: any small generative model will do."""
+    import origin_vllm
+
+    return os.environ.get("ORIGIN_TEST_MODEL", origin_vllm.DEMO_MODEL)
+
+
+@pytest.fixture(scope="package")
+async def engine(model: str) -> AsyncIterator[Any]:
+    """An ``EnhancedAsyncLLM`` on the demo model, plain vLLM otherwise."""
+    import origin_vllm
+
+    engine = origin_vllm.EnhancedAsyncLLM(
+        model=model,
+        handler_config=origin_vllm.HandlerConfig(cache=None, nlp=None, similarity=None),
+        enforce_eager=True,
+        max_model_len=1024,
+        max_num_seqs=64,
+        kv_cache_memory_bytes=256 << 20,
+        enable_prefix_caching=False,
+        seed=0,
+    )
+    try:
+        yield engine
+    finally:
+        engine.shutdown()
