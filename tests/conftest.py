@@ -10,3 +10,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ["ORIGIN_VLLM_CONFIG"] = "none"  # the developer's own settings are not ours
+
+import pytest  # noqa: E402 - after the environment
+
+
+@pytest.fixture(scope="session")
+def model() -> str:
+    """The demo model, or what ``ORIGIN_TEST_MODEL`` names: any small generative model will do."""
+    import origin_vllm
+
+    return os.environ.get("ORIGIN_TEST_MODEL", origin_vllm.DEMO_MODEL)

@@ -9,12 +9,6 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
-def model() -> str:
-    """The demo model, or what ``ORIGIN_TEST_MODEL`` names: any small generative model will do."""
-    import origin_vllm
-
-    return os.environ.get("ORIGIN_TEST_MODEL", origin_vllm.DEMO_MODEL)
 
 
 @pytest.fixture(scope="package")

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+from origin_vllm.engine.adoption import become
 from origin_vllm.engine.collector import (
     AdoptingOutputProcessor,
     Adoption,
@@ -51,7 +52,7 @@ class AsyncLLM(_AsyncLLM):
         super().__init__(*args, **kwargs)
         if type(self.output_processor) is OutputProcessor:
             # In place: vLLM's output handler may already hold this very object.
-            self.output_processor.__class__ = AdoptingOutputProcessor
+            become(self.output_processor, AdoptingOutputProcessor)
         self._ready = True
         logger.info("%s of Origin vLLM %s is ready.", type(self).__name__, __version__)
         self._extensions.emit("origin_engine_started", self)

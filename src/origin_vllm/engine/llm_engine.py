@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from origin_vllm.engine.adoption import become
 from origin_vllm.engine.collector import AdoptingOutputProcessor, Adoption, adoption
 from origin_vllm.engine.request_ids import request_id_string
 from origin_vllm.engine.signatures import like
@@ -27,7 +28,7 @@ class LLMEngine(_LLMEngine):
     def adopt(cls, engine: Any) -> Any:
         """Turn a plain vLLM engine into ours, in place."""
         if type(engine) is _LLMEngine:
-            engine.__class__ = cls
+            become(engine, cls)
         return engine
 
     @like(_LLMEngine.add_request)
@@ -46,7 +47,7 @@ class LLMEngine(_LLMEngine):
         tap = RequestTap(manager, name)
         processor = self.output_processor
         if type(processor) is OutputProcessor:
-            processor.__class__ = AdoptingOutputProcessor
+            become(processor, AdoptingOutputProcessor)
         token = adoption.set(Adoption(RequestOutputCollector, weakref.ref(self), tap=tap))
         try:
             result = super().add_request(name, prompt, params, *args, **kwargs)

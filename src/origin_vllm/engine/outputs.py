@@ -35,6 +35,10 @@ _DEFAULTS: dict[str, Any] = {
 class _WithMetadata:
     """Adds ``metadata``; the record is attached when the output passes the collector."""
 
+    # No layout of its own, and behind vLLM's class in the bases: else Python refuses the change
+    # of class (adoption.py).
+    __slots__ = ()
+
     _record: RequestRecord | None = None
     metrics: Any = None
 
@@ -53,7 +57,7 @@ class _WithMetadata:
         return {**_DEFAULTS, **found, "timings": _timings(self.metrics)}
 
 
-class EnhancedRequestOutput(_WithMetadata, RequestOutput):
+class EnhancedRequestOutput(RequestOutput, _WithMetadata):
     """A :class:`vllm.RequestOutput` with ``metadata`` and ``text``."""
 
     @property
@@ -62,7 +66,7 @@ class EnhancedRequestOutput(_WithMetadata, RequestOutput):
         return self.outputs[0].text if self.outputs else ""
 
 
-class EnhancedPoolingRequestOutput(_WithMetadata, PoolingRequestOutput):
+class EnhancedPoolingRequestOutput(PoolingRequestOutput, _WithMetadata):
     """A :class:`vllm.PoolingRequestOutput` with ``metadata``."""
 
 
