@@ -11,7 +11,7 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ["ORIGIN_VLLM_CONFIG"] = "none"  # the developer's own settings are not ours
 
-import pytest  # noqa: E402 - after the environment
+import pytest
 
 
 @pytest.fixture(scope="session")

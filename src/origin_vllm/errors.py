@@ -3,7 +3,7 @@
 ::
 
     OriginError                       anything of ours
-      ConfigError (ValueError)        a setting, flag or file is wrong: the field, the kind, the way out
+      ConfigError (ValueError)        a setting, flag or file is wrong
       MissingVLLMError (ImportError)  vLLM is not installed or does not import
       UnsupportedVLLMError            vLLM is there, but outside the tested window
       BaseClassError (ImportError)    a base class asked for by name does not exist

@@ -7,6 +7,7 @@ import gc
 import pickle
 import random
 import weakref
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ async def test_output_kinds(engine: Any, kind: str) -> None:
     if kind == "FINAL_ONLY":
         assert len(seen) == 1
     if kind == "CUMULATIVE":
-        assert all(later[: len(sooner)] == sooner for sooner, later in zip(tokens, tokens[1:]))
+        assert all(later[: len(sooner)] == sooner for sooner, later in pairwise(tokens))
     if kind == "DELTA":
         tokens = [[token for chunk in tokens for token in chunk]]
     assert len(tokens[-1]) == 8

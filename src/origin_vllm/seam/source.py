@@ -7,6 +7,7 @@ and base classes, what a function takes, what a module imports the moment it is 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,12 +80,20 @@ class SourceTree:
                 self._trees[module] = None
         return self._trees[module]
 
-    def mentioning(self, *words: str) -> Iterator[str]:
-        """The modules whose text holds one of the words; parsing all would take a minute."""
-        wanted = [word.encode() for word in words]
-        for module, path in self.modules.items():
-            text = path.read_bytes()
-            if any(word in text for word in wanted):
+    @cached_property
+    def _texts(self) -> dict[str, bytes]:
+        return {module: path.read_bytes() for module, path in self.modules.items()}
+
+    def matching(self, word: str, pattern: str) -> Iterator[str]:
+        """The modules worth parsing: parsing all of them would take a minute.
+
+        Args:
+            word: Must occur in the text; far quicker to look for than the pattern.
+            pattern: Regular expression that must match, too.
+        """
+        needle, wanted = word.encode(), re.compile(pattern.encode(), re.MULTILINE)
+        for module, text in self._texts.items():
+            if needle in text and wanted.search(text):
                 yield module
 
     # -- names ---------------------------------------------------------------------------------
@@ -128,11 +137,16 @@ class SourceTree:
                 continue
             bases: list[Definition] = []
             for base in one.node.bases:
-                text = base.value if isinstance(base, ast.Subscript) else base
-                dotted = ast.unparse(text)
-                bases += self._expression(one.module, text, ()) or [Definition(dotted, None)]
+                outside = ast.unparse(base).partition("[")[0]
+                bases += self.follow(one.module, base) or [Definition(outside, None)]
             queue = bases + queue
         return found
+
+    def follow(self, module: str, expression: ast.expr) -> list[Definition]:
+        """Where ``Name``, ``module.Name`` or ``Name[...]`` in the text of a module leads."""
+        if isinstance(expression, ast.Subscript):
+            expression = expression.value
+        return self._expression(module, expression, ())
 
     def attributes(self, owner: Definition) -> set[str]:
         """Names that instances have: set in ``__init__``, or in the class body, or in a base's."""
@@ -229,8 +243,7 @@ class SourceTree:
         for function in names["__getattr__"]:
             for node in ast.walk(function) if isinstance(function, ast.AST) else ():
                 if isinstance(node, ast.Compare) and any(
-                    isinstance(part, ast.Constant) and part.value == name
-                    for part in ast.walk(node)
+                    isinstance(part, ast.Constant) and part.value == name for part in ast.walk(node)
                 ):
                     return [Definition(module, node)]
         return []
@@ -259,6 +272,11 @@ class SourceTree:
         if tree is not None:
             for statement in _executed(tree.body):
                 yield from imported(statement, self._package_of(module))
+
+    def imports_inside(self, found: Definition) -> Iterator[Import]:
+        """What a function imports when it is called."""
+        for statement in ast.walk(found.node) if found.node is not None else ():
+            yield from imported(statement, self._package_of(found.module))
 
 
 def imported(statement: ast.AST, package: str) -> Iterator[Import]:
@@ -291,6 +309,15 @@ def parameters(function: Function) -> tuple[list[str], list[str]]:
     return positional, [one.arg for one in arguments.kwonlyargs]
 
 
+def required(function: Function) -> list[str]:
+    """Names of the parameters without a default; no ``self``."""
+    positional, keyword_only = parameters(function)
+    defaults = len(function.args.defaults)
+    needed = positional[: len(positional) - defaults] if defaults else positional
+    values = function.args.kw_defaults
+    return needed + [n for n, value in zip(keyword_only, values, strict=True) if value is None]
+
+
 def kind_of(node: ast.AST | None) -> str:
     """``class``, ``function``, ``coroutine``, ``async generator`` and so on, or ``value``."""
     if isinstance(node, ast.ClassDef):
@@ -308,17 +335,27 @@ def kind_of(node: ast.AST | None) -> str:
 
 
 def words_of(node: ast.AST) -> set[str]:
-    """Every identifier, attribute, imported name and whole string that occurs in it."""
+    """Every identifier, attribute, imported name and whole string that its body holds.
+
+    Annotations and decorators don't count: they do nothing.
+    """
     found: set[str] = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name):
-            found.add(part.id)
-        elif isinstance(part, ast.Attribute):
-            found.add(part.attr)
-        elif isinstance(part, ast.Import | ast.ImportFrom):
-            found |= {alias.name for alias in part.names}
-        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            found.add(part.value)
+    queue: list[ast.AST] = list(node.body) if isinstance(node, Function) else [node]
+    while queue:
+        part = queue.pop()
+        match part:
+            case ast.Name():
+                found.add(part.id)
+            case ast.Attribute():
+                found.add(part.attr)
+            case ast.Import() | ast.ImportFrom():
+                found |= {alias.name for alias in part.names}
+            case ast.Constant(value=str(text)):
+                found.add(text)
+        for field, value in ast.iter_fields(part):
+            if field not in ("annotation", "returns", "decorator_list"):
+                parts = value if isinstance(value, list) else [value]
+                queue += [one for one in parts if isinstance(one, ast.AST)]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import os
 import socket
@@ -52,7 +53,7 @@ def serve(argv: Sequence[str]) -> None:
         epilog=_EPILOG,
         our_flags=[(spec.flag, spec.metavar, spec.help) for spec in flag_specs()],
     )
-    _choose_model(args)
+    _choose_model(args, theirs)
     _apply_device_defaults(args, chosen)
     announcement = announce(args) if settings.server.banner else None
     try:
@@ -86,7 +87,7 @@ def _prepare_environment() -> dict[str, str]:
     return prepare_environment()
 
 
-def _choose_model(args: argparse.Namespace) -> None:
+def _choose_model(args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Fill in the demo model when no model was named; refuse a path that leads nowhere."""
     model = getattr(args, "model_tag", None) or args.model
     if model != DEMO_MODEL:
@@ -102,8 +103,17 @@ def _choose_model(args: argparse.Namespace) -> None:
         args.served_model_name = [DEMO_NAME]
     if not args.host and not args.uds:
         args.host = "127.0.0.1"  # a demonstration is nobody else's business
+    if not any("enforce-eager" in word.replace("_", "-") for word in argv):
+        args.enforce_eager = True  # compiling takes longer than all it could save here
     if args.tool_call_parser is None:
         args.enable_auto_tool_choice, args.tool_call_parser = True, "hermes"
+    grammars = args.structured_outputs_config
+    if grammars.backend == "auto" and not grammars.disable_any_whitespace:
+        # JSON may hold blanks anywhere, and a model this small never stops writing them. "auto"
+        # can't be told so; of the two that can, only xgrammar also knows tool calls.
+        args.structured_outputs_config = dataclasses.replace(
+            grammars, backend="xgrammar", disable_any_whitespace=True
+        )
 
 
 def _apply_device_defaults(args: argparse.Namespace, environment: dict[str, str]) -> None:
