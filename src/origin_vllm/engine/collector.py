@@ -139,7 +139,7 @@ class Adoption:
         if not isinstance(collector, self.collector_class):
             become(
                 collector,
-                _joined(self.collector_class, type(collector)),
+                _joined(self.collector_class, type(collector)),  # type: ignore[arg-type]
                 _record=self.record,
                 _engine=self.engine,
                 _tap=self.tap,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from uuid import uuid4
 
 from origin_vllm.engine.arg_utils import AsyncEngineArgs
 from origin_vllm.engine.async_llm_engine import AsyncLLM
-from origin_vllm.engine.collector import EnhancedRequestOutputCollector
+from origin_vllm.engine.collector import EnhancedRequestOutputCollector, adoption
 from origin_vllm.engine.outputs import EnhancedRequestOutput
 from origin_vllm.engine.signatures import like
+from origin_vllm.engine.stages import NO_STAGES
 from origin_vllm.errors import ConfigError
 from origin_vllm.seam.engine import AsyncLLM as _AsyncLLM
 from origin_vllm.seam.engine import Executor, UsageContext
 from origin_vllm.settings import HandlerConfig, get_settings
+
+logger = logging.getLogger(__name__)
 
 # What vLLM's constructor takes beside the three that an engine configuration answers.
 _CONSTRUCTOR = frozenset(inspect.signature(_AsyncLLM.__init__).parameters) - {
@@ -65,6 +69,7 @@ class EnhancedAsyncLLM(AsyncLLM):
     ) -> None:
         # First, because a wrong configuration should not cost an engine's start.
         self.handler_config = _handler_config(handler_config)
+        self.stages = NO_STAGES
         if vllm_config is None or isinstance(vllm_config, str):
             if isinstance(vllm_config, str):
                 kwargs["model"] = vllm_config
@@ -100,6 +105,45 @@ class EnhancedAsyncLLM(AsyncLLM):
     ) -> EnhancedAsyncLLM:
         """As vLLM's, plus ``handler_config``."""
         return _built_by(_AsyncLLM.from_engine_args, cls, handler_config)(*args, **kwargs)
+
+    @like(_AsyncLLM._add_request)
+    async def _add_request(
+        self, request: Any, prompt: str | None, parent_req: Any, index: int, queue: Any
+    ) -> None:
+        # Every rendered request passes here (n > 1, streamed input and pooling included); those
+        # that are one whole generation may be answered without one.
+        if self.stages.identify is None or parent_req is not None or request.resumable:
+            await super()._add_request(request, prompt, parent_req, index, queue)
+        else:
+            await self._add_enhanced_request(request, prompt, queue)
+
+    async def _add_enhanced_request(self, request: Any, prompt: str | None, collector: Any) -> None:
+        """Take a rendered request through the stages (see :mod:`origin_vllm.engine.stages`)."""
+        if (pending := adoption.get()) is not None:
+            pending.adopt(collector)  # a stage sees our collector, and so does who waits on it
+        stages, name = self.stages, "identify"
+        try:
+            identity = stages.identify(request) if stages.identify is not None else None
+            if identity is not None:
+                answer = None
+                if stages.look_up is not None:
+                    name = "look_up"
+                    answer = await stages.look_up(identity)
+                if answer is None and stages.join is not None:
+                    name = "join"
+                    answer = stages.join(identity)
+                if answer is not None:
+                    name = "answer"
+                    await answer.give(request, prompt, collector)
+                    return
+                if stages.store is not None:
+                    name = "store"
+                    stages.store(identity, collector)
+        except Exception:
+            # An extra failed; the user still has vLLM.
+            stages.errors[name] += 1
+            logger.exception("Stage %s failed; request %s is generated.", name, request.request_id)
+        await super()._add_request(request, prompt, None, 0, collector)
 
     def generate_enhanced(
         self,
