@@ -47,10 +47,15 @@ def register_from_environment() -> None:
     """Repeat, in an engine process, what the process that started it had registered."""
     for model_arch, path in json.loads(os.environ.get(ENVIRONMENT_VARIABLE, "{}")).items():
         module, _, name = path.partition(":")
+        if module != "__main__":
+            _vllm_registry.register_model(model_arch, path)
+            continue
         # vLLM inspects a class given as a path in yet another process, where the script that
-        # started us is not __main__; here it is, so the class itself can be given.
-        model = getattr(sys.modules["__main__"], name) if module == "__main__" else path
-        _vllm_registry.register_model(model_arch, model)
+        # started us is not __main__. In an engine process it is, so the class itself can be given;
+        # in the inspecting one it isn't there, nor needed.
+        model = getattr(sys.modules["__main__"], name, None)
+        if model is not None:
+            _vllm_registry.register_model(model_arch, model)
 
 
 def _import_path(model_arch: str, model_cls: Any) -> str | None:
