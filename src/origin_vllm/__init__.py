@@ -8,6 +8,7 @@ torch, no vLLM, until a name that needs them is used.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _OURS:
         value = getattr(importlib.import_module(_OURS[name]), name)
-    elif name.startswith("__"):
+    elif name.startswith("__") or importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        # For a module of ours this is what makes `from origin_vllm import setup` import it.
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     else:
         # Also names that a newer vLLM made public after this release.

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from origin_vllm.engine.arg_utils import AsyncEngineArgs
 from origin_vllm.engine.async_llm_engine import AsyncLLM
 from origin_vllm.engine.collector import EnhancedRequestOutputCollector, adoption
@@ -173,7 +175,14 @@ def _handler_config(given: HandlerConfig | dict[str, Any] | None) -> HandlerConf
     elif isinstance(given, HandlerConfig):
         config = given
     elif isinstance(given, dict):
-        config = HandlerConfig.model_validate(given)
+        try:
+            config = HandlerConfig.model_validate(given)
+        except ValidationError as error:
+            problems = (
+                ".".join(map(str, ("handler_config", *one["loc"]))) + f": {one['msg']}"
+                for one in error.errors()
+            )
+            raise ConfigError("; ".join(problems)) from None
     else:
         raise ConfigError(
             f"handler_config: {type(given).__name__} is not allowed; pass a HandlerConfig, a dict "

@@ -104,7 +104,7 @@ def substitute_engine() -> None:
 
 def _substitute(module: ModuleType) -> None:
     # Imports the module's AsyncLLM as its base, so this must come before the replacement.
-    from origin_vllm.engine.enhanced import EnhancedAsyncLLM
+    from origin_vllm.serving.engine import EnhancedAsyncLLM
 
     module.AsyncLLM = EnhancedAsyncLLM  # type: ignore[attr-defined]
     # Our messages go where vLLM's go, in its format: one log, not two.

@@ -16,6 +16,7 @@ from origin_vllm import DEMO_MODEL
 from origin_vllm.errors import ConfigError, OriginError
 from origin_vllm.seam import require_vllm
 from origin_vllm.serving.banner import announce
+from origin_vllm.serving.signals import leave_on_signals
 from origin_vllm.settings import flag_specs, flags_to_env, get_settings, reset_settings, split_flags
 
 #: Name the demo model is served under.
@@ -56,6 +57,7 @@ def serve(argv: Sequence[str]) -> None:
     _choose_model(args, theirs)
     _apply_device_defaults(args, chosen)
     announcement = announce(args) if settings.server.banner else None
+    leave_on_signals()
     try:
         run_serve(args)
     except KeyboardInterrupt:

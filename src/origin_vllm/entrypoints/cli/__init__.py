@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from origin_vllm.entrypoints.cli import config, serve, version
+from origin_vllm.entrypoints.cli import config, doctor, serve, version
 from origin_vllm.errors import OriginError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve", context_settings=serve.CONTEXT_SETTINGS)(serve.serve_command)
+app.command("doctor")(doctor.doctor_command)
 app.command("version")(version.version_command)
 app.add_typer(config.app, name="config")
 
