@@ -14,10 +14,12 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What vLLM's constructor was called with; it starts nothing."""
+    import importlib
     import inspect
 
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    importlib.import_module("origin_vllm.engine.enhanced")  # reads vLLM's signature
     calls: list[dict[str, Any]] = []
     signature = inspect.signature(AsyncLLM.__init__)
 
