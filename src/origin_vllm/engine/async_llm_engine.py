@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
@@ -160,9 +161,10 @@ class AsyncLLM(_AsyncLLM):
         self._extensions.close(EXTENSIONS_GRACE_S)
 
     def __del__(self) -> None:
-        # vLLM's shuts down again, which fails when the interpreter ends and its modules are gone
-        # already. Nobody is told from here: an event would bring the dying engine back.
-        if not self._stopped:
+        # Nobody is told from here: an event would bring the dying engine back. When the interpreter
+        # ends, modules may be gone already (vLLM's own __del__ fails then); the finalizers of
+        # vLLM's client end the engine's processes in that case.
+        if not self._stopped and not sys.is_finalizing():
             self._stopped = True
             super().shutdown()
 
