@@ -1,4 +1,4 @@
-"""Origin vLLM: all of vLLM, unforked, plus what a production service needs.
+"""Origin vLLM: the extension layer for vLLM. All of vLLM, unforked, by inheritance.
 
 Swap ``vllm`` for ``origin_vllm`` in an import. Every public name of vLLM is here: the classes we
 extend are true subclasses, all others are vLLM's own objects. Importing this package is cheap: no

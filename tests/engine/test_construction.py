@@ -98,6 +98,7 @@ def test_settings_are_the_default(
         ({"cach": None}, "handler_config.cach: Extra inputs are not permitted"),
         ({"cache": {"max_bytes": "much"}}, "handler_config.cache.max_bytes: "),
         (7, "handler_config: int is not allowed"),
+        ({"cache": {"ttl_s": 5.0}}, "handler_config.cache: this release stores no answers yet"),
         ({"nlp": {}}, "handler_config.nlp: this release has no nlp processing yet"),
         ({"similarity": {}}, "handler_config.similarity: "),
     ],
@@ -107,6 +108,16 @@ def test_wrong_handler_configs(model: str, given: Any, said: str) -> None:
 
     with pytest.raises(ConfigError, match=said):
         EnhancedAsyncLLM(model=model, handler_config=given)
+
+
+def test_the_shown_signature_takes_the_documented_calls() -> None:
+    import inspect
+
+    from origin_vllm import EnhancedAsyncLLM
+
+    shown = inspect.signature(EnhancedAsyncLLM)
+    shown.bind(model="m", handler_config=None, max_model_len=5)
+    shown.bind("config", "executor", True)
 
 
 def test_unknown_arguments_are_refused(model: str) -> None:

@@ -45,6 +45,7 @@ class AsyncLLM(_AsyncLLM):
     _always_adopt = False
 
     _ready = _stopped = False
+    _finalizing = staticmethod(sys.is_finalizing)
 
     @like(_AsyncLLM.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -162,9 +163,9 @@ class AsyncLLM(_AsyncLLM):
 
     def __del__(self) -> None:
         # Nobody is told from here: an event would bring the dying engine back. When the interpreter
-        # ends, modules may be gone already (vLLM's own __del__ fails then); the finalizers of
+        # ends, modules may be gone already (hence an attribute); the finalizers of
         # vLLM's client end the engine's processes in that case.
-        if not self._stopped and not sys.is_finalizing():
+        if not self._stopped and not self._finalizing():
             self._stopped = True
             super().shutdown()
 

@@ -20,7 +20,7 @@ from origin_vllm.engine.stages import NO_STAGES
 from origin_vllm.errors import ConfigError
 from origin_vllm.seam.engine import AsyncLLM as _AsyncLLM
 from origin_vllm.seam.engine import Executor, UsageContext
-from origin_vllm.settings import HandlerConfig, get_settings
+from origin_vllm.settings import CacheConfig, HandlerConfig, get_settings
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,13 @@ class EnhancedAsyncLLM(AsyncLLM):
     _collector_class = EnhancedRequestOutputCollector
     _always_adopt = True
 
-    @like(_AsyncLLM.__init__, model=None, handler_config=None)
+    @like(
+        _AsyncLLM.__init__,
+        optional=("vllm_config", "executor_class", "log_stats"),
+        rest="engine_args",
+        model=None,
+        handler_config=None,
+    )
     def __init__(
         self,
         vllm_config: Any = None,
@@ -195,4 +201,10 @@ def _handler_config(given: HandlerConfig | dict[str, Any] | None) -> HandlerConf
                 "allowed.",
                 remedy=f"HandlerConfig({name}=None)",
             )
+    if config.cache not in (None, CacheConfig()):
+        raise ConfigError(
+            "handler_config.cache: this release stores no answers yet, so its settings would have "
+            "no effect; only CacheConfig() and None are allowed.",
+            remedy="HandlerConfig()",
+        )
     return config

@@ -29,7 +29,7 @@ from origin_vllm.install.alias import ensure_alias
 from origin_vllm.install.window import REQUIREMENT, TESTED_MAX_EXCLUSIVE, TESTED_MIN, judge
 
 INSTALL_COMMAND = (
-    "origin-vllm-setup --install cpu   (with an NVIDIA GPU: pip install 'origin-vllm[cuda]')"
+    "origin-vllm-setup --install cpu   (with an NVIDIA GPU: origin-vllm-setup --install cuda)"
 )
 
 _ready = False

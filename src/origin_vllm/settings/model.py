@@ -75,11 +75,13 @@ class InheritanceSettings(Section):
     """A vLLM checkout to use as the base; none: the installed package."""
 
     fallback_mode: bool = True
-    """Where vLLM can't be imported, fall back instead of failing at once, and say so loudly."""
+    """Where a base class of vLLM's is missing, `safe_inherit` puts a stand-in in its place, loudly,
+    instead of failing."""
 
 
 class CacheConfig(Section):
-    """Reuse of answers that are a function of their request."""
+    """Reuse of answers that are a function of their request. This release stores none yet: an
+    engine refuses other values than the defaults."""
 
     max_bytes: PositiveInt = 256 * 1024**2
     """Most memory the stored answers of one process may take, in bytes."""
@@ -104,13 +106,13 @@ class HandlerConfig(Section):
     """
 
     cache: CacheConfig | None = CacheConfig()
-    """Reuse of answers; none: every request is generated."""
+    """Reuse of answers (this release stores none yet); none: every request is generated."""
 
     nlp: NLPConfig | None = None
-    """Prompt understanding; none: off."""
+    """Prompt understanding; none: off, the only value this release knows."""
 
     similarity: SimilarityConfig | None = None
-    """Similarity search; none: off."""
+    """Similarity search; none: off, the only value this release knows."""
 
 
 class ExtensionSettings(Section):

@@ -16,7 +16,7 @@ from origin_vllm.errors import OriginError
 
 app = typer.Typer(
     name="origin-vllm",
-    help="Origin vLLM: all of vLLM, unforked, plus what a production service needs.",
+    help="Origin vLLM, the extension layer for vLLM: all of it, unforked, by inheritance.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
