@@ -15,17 +15,12 @@ from typing import Self
 
 import psutil
 
+from tests.support.ports import free_port
+
 #: How long a start may take on a small, busy machine (seconds).
 READY_S = 240.0
 #: How long a server may take to leave after a signal that it handles (seconds).
 STOP_S = 30.0
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_until(what: str, condition, timeout: float, every: float = 0.1):
@@ -79,7 +74,10 @@ class Server:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "out.log").open("wb") as out, (self.folder / "err.log").open("wb") as err:
+        with (
+            (self.folder / "out.log").open("wb") as out,
+            (self.folder / "err.log").open("wb") as err,
+        ):
             self.process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -154,7 +152,9 @@ class Server:
 
     def assert_gone(self, timeout: float = 5.0) -> None:
         """No process of this server lives and its port is free, now or very soon."""
-        wait_until(f"nothing is left of the server: {self.family()}", lambda: not self.family(), timeout)
+        wait_until(
+            f"nothing is left of the server: {self.family()}", lambda: not self.family(), timeout
+        )
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", self.port))

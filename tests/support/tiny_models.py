@@ -64,7 +64,10 @@ def tiny_llama(folder: Path, *, seed: int = 0, layers: int = 1, max_len: int = 2
         bos_token_id=0,
         eos_token_id=1,
     )
-    shapes = {"model.embed_tokens.weight": (len(words), hidden), "lm_head.weight": (len(words), hidden)}
+    shapes = {
+        "model.embed_tokens.weight": (len(words), hidden),
+        "lm_head.weight": (len(words), hidden),
+    }
     for layer in range(layers):
         for name, shape in {
             "self_attn.q_proj": (hidden, hidden),
@@ -77,9 +80,7 @@ def tiny_llama(folder: Path, *, seed: int = 0, layers: int = 1, max_len: int = 2
         }.items():
             shapes[f"model.layers.{layer}.{name}.weight"] = shape
     rng = np.random.default_rng(seed)
-    weights = {
-        name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()
-    }
+    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     norms = [
         f"model.layers.{layer}.{name}"
         for layer in range(layers)

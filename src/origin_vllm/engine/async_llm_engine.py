@@ -151,15 +151,34 @@ class AsyncLLM(_AsyncLLM):
 
     @like(_AsyncLLM.shutdown)
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
-        """As vLLM's; also ends the threads of extensions. A second call does nothing."""
+        """As vLLM's; also ends the threads of extensions. A second call does nothing.
+
+        Requests still in flight end as aborted: at once, or after the ``timeout`` that they may
+        take to finish. vLLM stops the task that delivers outputs and leaves those who wait for them
+        waiting; a server with an open stream would never end.
+        """
         if self._stopped:
             return
         self._stopped = True
         if self._ready:
             self._extensions.emit("origin_engine_stopped", self)
+        if not (args[0] if args else kwargs.get("timeout")):
+            self._abort_all_soon()
         super().shutdown(*args, **kwargs)
+        self._abort_all_soon()
         # Another engine of this process keeps working: its next event starts them again.
         self._extensions.close(EXTENSIONS_GRACE_S)
+
+    def _abort_all_soon(self) -> None:
+        # From any thread: the server calls shutdown() in one of its own.
+        handler = getattr(self, "output_handler", None)
+        if handler is not None and not handler.get_loop().is_closed():
+            handler.get_loop().call_soon_threadsafe(self._abort_all)
+
+    def _abort_all(self) -> None:
+        self.output_handler.cancel()  # from here on vLLM refuses new requests
+        waiting = list(self.output_processor.request_states)
+        self.output_processor.abort_requests(waiting, internal=True)
 
     def __del__(self) -> None:
         # Nobody is told from here: an event would bring the dying engine back. When the interpreter

@@ -19,11 +19,12 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-from origin_vllm.errors import MissingVLLMError
+from origin_vllm.errors import ConfigError, MissingVLLMError, OriginError
 from origin_vllm.seam import require_vllm
 from origin_vllm.seam.contract import ENGINE_MODULE
+from origin_vllm.settings.sources import did_you_mean
 
 
 def parse_serve_args(
@@ -42,7 +43,8 @@ def parse_serve_args(
         our_flags: Flag, metavar and help text of our flags, shown in the help.
 
     Raises:
-        SystemExit: As argparse does: 0 after ``--help``, 2 for a wrong flag.
+        ConfigError: A flag or its value is wrong.
+        SystemExit: 0 after ``--help``, as argparse does.
     """
     require_vllm()
     serve = importlib.import_module("vllm.entrypoints.cli.serve")
@@ -62,10 +64,35 @@ def parse_serve_args(
         "Origin", "Settings of Origin vLLM; also in a file or the environment."
     )
     for flag, metavar, text in our_flags:
-        group.add_argument(flag, metavar=metavar, help=text.replace("%", "%%"), default=None)
+        group.add_argument(
+            flag, metavar=metavar, help=text.replace("%", "%%"), default=argparse.SUPPRESS
+        )
     subparser.set_defaults(model=default_model)
-    args = parser.parse_args(["serve", *argv])
-    subcommand.validate(args)
+
+    def refuse(message: str) -> NoReturn:
+        # argparse would print the usage, a line of its own making, and exit.
+        unknown = message.removeprefix("unrecognized arguments: ")
+        near = None
+        if unknown != message:
+            name = unknown.split()[0].partition("=")[0].replace("_", "-")
+            near = did_you_mean(name, subparser._option_string_actions)
+        lines = [line.strip() for line in message.strip().splitlines()]
+        if "validation error" in lines[0]:  # pydantic: the first line only counts them
+            lines[0] = ": ".join(lines[:2])
+        raise ConfigError(
+            lines[0] + (f"; did you mean {near}?" if near else ""),
+            remedy="origin-vllm serve --help=all   (lists every flag)",
+            detail=message,
+        )
+
+    parser.error = subparser.error = refuse
+    try:
+        args = parser.parse_args(["serve", *argv])
+        subcommand.validate(args)
+    except OriginError:
+        raise
+    except Exception as error:  # a file that a flag names, flags that exclude each other
+        refuse(str(error).removeprefix("Error: ") or type(error).__name__)
     return args
 
 

@@ -54,6 +54,7 @@ def serve(argv: Sequence[str]) -> None:
         epilog=_EPILOG,
         our_flags=[(spec.flag, spec.metavar, spec.help) for spec in flag_specs()],
     )
+    _check_address(args)
     _choose_model(args, theirs)
     _apply_device_defaults(args, chosen)
     announcement = announce(args) if settings.server.banner else None
@@ -87,6 +88,14 @@ def _prepare_environment() -> dict[str, str]:
     from origin_vllm.engine.cpu import prepare_environment
 
     return prepare_environment()
+
+
+def _check_address(args: argparse.Namespace) -> None:
+    if not 0 <= args.port <= 65535:
+        raise ConfigError(
+            f"port: {args.port} is not a port; allowed are 1 to 65535, and 0 for any free one.",
+            remedy="origin-vllm serve --port 8000 ...",
+        )
 
 
 def _choose_model(args: argparse.Namespace, argv: Sequence[str]) -> None:

@@ -61,7 +61,3 @@ def _print_error(error: OriginError) -> None:
 
 def _coloured() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-
-
-if __name__ == "__main__":
-    main()
