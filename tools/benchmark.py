@@ -57,7 +57,15 @@ class Server:
 
     def tree(self) -> list[psutil.Process]:
         """The server and its engine processes."""
-        return [self.process, *self.process.children(recursive=True)]
+        try:
+            return [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu_s(self) -> float:
+        """Processor time the API process has used (seconds): where our code runs."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
 
     def freeze(self) -> None:
         """Take it off the machine's cores."""
@@ -169,30 +177,38 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
             server.freeze()
         cells = list(itertools.product(options.concurrency, (False, True)))
         rates: dict[tuple[int, bool], list[tuple[float, float]]] = {cell: [] for cell in cells}
+        costs: dict[tuple[int, bool], list[tuple[float, float]]] = {cell: [] for cell in cells}
         for round_number in range(options.rounds + 1):
             for concurrency, stream in cells:
                 measured: dict[str, float] = {}
+                used: dict[str, float] = {}
+                requests = max(options.requests, 4 * concurrency)
+                if concurrency == 1:
+                    requests = max(8, options.requests // 8)
                 # Who goes first alternates, so that a drift of the machine favours nobody.
                 for server in both if round_number % 2 else reversed(both):
                     server.thaw()
+                    before = server.cpu_s()
                     measured[server.name] = asyncio.run(
                         load(
                             server,
                             "model",
-                            requests=max(options.requests, 4 * concurrency)
-                            if concurrency > 1
-                            else max(8, options.requests // 8),
+                            requests=requests,
                             concurrency=concurrency,
                             stream=stream,
                             tokens=options.tokens,
                         )
                     )
+                    used[server.name] = server.cpu_s() - before
                     server.freeze()
                 if round_number:  # the first round only warms up
-                    rates[concurrency, stream].append((measured["vllm"], measured["origin-vllm"]))
+                    cell = (concurrency, stream)
+                    rates[cell].append((measured["vllm"], measured["origin-vllm"]))
+                    costs[cell].append((used["vllm"], used["origin-vllm"]))
             sys.stderr.write(f"round {round_number} of {options.rounds}\n")
     for (concurrency, stream), pairs in rates.items():
         ratios = sorted(after / before for before, after in pairs)
+        cpu = sorted(after / before for before, after in costs[concurrency, stream])
         rows.append(
             {
                 "concurrency": concurrency,
@@ -201,6 +217,9 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
                 "ratio_median": statistics.median(ratios),
                 "ratio_min": ratios[0],
                 "ratio_max": ratios[-1],
+                "cpu_median": statistics.median(cpu),
+                "cpu_min": cpu[0],
+                "cpu_max": cpu[-1],
                 "rounds": len(ratios),
             }
         )
@@ -210,12 +229,14 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     lines = [
-        "| concurrency | streamed | requests/s, origin-vllm over vllm | spread of the rounds |",
-        "|---|---|---|---|",
+        "| concurrency | streamed | requests/s, origin-vllm over vllm | spread | "
+        "processor time of the API process, origin-vllm over vllm | spread |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
         "| {concurrency} | {streamed} | {ratio_median:.3f} "
-        "| {ratio_min:.3f} to {ratio_max:.3f} |".format_map(row)
+        "| {ratio_min:.3f} to {ratio_max:.3f} "
+        "| {cpu_median:.3f} | {cpu_min:.3f} to {cpu_max:.3f} |".format_map(row)
         for row in result["rows"]
     ]
     return "\n".join(lines)

@@ -32,14 +32,19 @@ def become(instance: Any, cls: type, **attributes: Any) -> bool:
         instance.__class__ = cls
         instance.__dict__.update(attributes)
     except (TypeError, AttributeError) as error:
-        if cls not in _told:
-            _told.add(cls)
-            logger.error(
-                "%s can't become %s (%s): going on as plain vLLM. This vLLM release is newer than "
-                "this one of Origin vLLM knows; see docs/seam.md.",
-                type(instance).__name__,
-                cls.__name__,
-                error,
-            )
+        stays_vllms(instance, cls, error)
         return False
     return True
+
+
+def stays_vllms(instance: Any, cls: type, error: Exception) -> None:
+    """Say, once for each class, that an object could not become ours."""
+    if cls not in _told:
+        _told.add(cls)
+        logger.error(
+            "%s can't become %s (%s): going on as plain vLLM. This vLLM release is newer than this "
+            "one of Origin vLLM knows; see docs/seam.md.",
+            type(instance).__name__,
+            cls.__name__,
+            error,
+        )

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from origin_vllm.engine.adoption import become
+from origin_vllm.engine.adoption import become, stays_vllms
 from origin_vllm.engine.outputs import (
     EnhancedPoolingRequestOutput,
     EnhancedRequestOutput,
@@ -74,12 +74,23 @@ class EnhancedRequestOutputCollector(TappedRequestOutputCollector):
     def put(self, output: Any) -> None:
         """Hand one output (or the error that ends the request) to the reader; never blocks."""
         kind = type(output)
+        ours: type | None = None
         if kind is RequestOutput:
-            if output is not STREAM_FINISHED:
-                become(output, EnhancedRequestOutput, _record=self._record)
+            ours = None if output is STREAM_FINISHED else EnhancedRequestOutput
         elif kind is PoolingRequestOutput:
-            become(output, EnhancedPoolingRequestOutput, _record=self._record)
-        super().put(output)
+            ours = EnhancedPoolingRequestOutput
+        if ours is not None:
+            try:  # become(), without the cost of its call: this runs for every token
+                output.__class__ = ours
+                record = self._record
+                if record is not None and record.enhancements:
+                    output._record = record
+            except (TypeError, AttributeError) as error:
+                stays_vllms(output, ours, error)
+        if self._tap is None:
+            super(TappedRequestOutputCollector, self).put(output)
+        else:
+            super().put(output)
 
     async def aiter(
         self,
