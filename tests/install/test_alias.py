@@ -78,10 +78,16 @@ def test_writing_again_changes_nothing_and_mends(tmp_path: Path) -> None:
     assert "Version: 0.32.0+cpu" in (folder / "METADATA").read_text()
 
 
-def test_many_writers_at_once(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: write_alias(tmp_path, "0.32.0"), range(64)))
-    assert [path.name for path in tmp_path.iterdir()] == ["vllm-0.32.0+cpu.dist-info"]
+@pytest.mark.parametrize("old", [False, True])
+def test_many_writers_at_once(tmp_path: Path, old: bool) -> None:
+    for round_number in range(20):
+        folder = tmp_path / str(round_number)
+        folder.mkdir()
+        if old:  # one of the same version that differs is in everybody's way
+            write_alias(folder, "0.32.0", "Provides-Extra: old\n")
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda _, to=folder: write_alias(to, "0.32.0"), range(64)))
+        assert [path.name for path in folder.iterdir()] == ["vllm-0.32.0+cpu.dist-info"]
 
 
 def test_made_for_this_process_and_its_children(process: Site, tmp_path: Path) -> None:

