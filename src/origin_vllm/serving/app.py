@@ -100,8 +100,9 @@ def _check_address(args: argparse.Namespace) -> None:
 
 def _choose_model(args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Fill in the demo model when no model was named; refuse a path that leads nowhere."""
-    model = getattr(args, "model_tag", None) or args.model
-    if model != DEMO_MODEL:
+    named = getattr(args, "model_tag", None)
+    model = named or args.model
+    if named or model != DEMO_MODEL:
         if model.startswith((".", "/", "~")) and not Path(model).expanduser().exists():
             raise ConfigError(
                 f"model: there is no folder or file {model!r}.",
