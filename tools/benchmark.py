@@ -88,6 +88,7 @@ def serve(name: str, command: list[str], log_folder: Path) -> Iterator[Server]:
         port = free.getsockname()[1]
     environment = {
         **os.environ,
+        "PYTHONHASHSEED": "0",  # else two starts of the same program differ by some percent
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
