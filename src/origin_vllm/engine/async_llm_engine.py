@@ -41,9 +41,6 @@ class AsyncLLM(_AsyncLLM):
 
     #: What a request's collector becomes when somebody listens.
     _collector_class: type[RequestOutputCollector] = TappedRequestOutputCollector
-    #: Whether collectors are ours also when nobody listens.
-    _always_adopt = False
-
     _ready = _stopped = False
     _finalizing = staticmethod(sys.is_finalizing)
 
@@ -52,12 +49,13 @@ class AsyncLLM(_AsyncLLM):
         # First: an extension that can't be loaded should not cost an engine's start.
         self._extensions = load_extensions()
         super().__init__(*args, **kwargs)
-        if type(self.output_processor) is OutputProcessor:
-            # In place: vLLM's output handler may already hold this very object.
-            become(self.output_processor, AdoptingOutputProcessor)
         self._ready = True
         logger.info("%s of Origin vLLM %s is ready.", type(self).__name__, __version__)
         self._extensions.emit("origin_engine_started", self)
+
+    def _always_adopts(self) -> bool:
+        """Whether collectors become ours also when nobody listens."""
+        return False
 
     @like(_AsyncLLM.add_request, prompt_adapter_request=None)
     async def add_request(
@@ -88,7 +86,7 @@ class AsyncLLM(_AsyncLLM):
         _refuse_prompt_adapter(prompt_adapter_request)
         request_id = request_id_string(request_id)
         listening = self._extensions.active
-        if not (listening or self._always_adopt):
+        if not (listening or self._always_adopts()):
             return await super().add_request(request_id, prompt, params, *args, **kwargs)
         pending = Adoption(
             self._collector_class,
@@ -96,6 +94,9 @@ class AsyncLLM(_AsyncLLM):
             RequestRecord(request_id),
             RequestTap(self._extensions, request_id) if listening else None,
         )
+        if type(self.output_processor) is OutputProcessor:
+            # In place: vLLM's output handler holds this very object.
+            become(self.output_processor, AdoptingOutputProcessor)
         token = adoption.set(pending)
         try:
             collector = await super().add_request(request_id, prompt, params, *args, **kwargs)

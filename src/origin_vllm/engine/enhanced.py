@@ -57,7 +57,6 @@ class EnhancedAsyncLLM(AsyncLLM):
     """
 
     _collector_class = EnhancedRequestOutputCollector
-    _always_adopt = True
 
     @like(
         _AsyncLLM.__init__,
@@ -113,6 +112,9 @@ class EnhancedAsyncLLM(AsyncLLM):
     ) -> EnhancedAsyncLLM:
         """As vLLM's, plus ``handler_config``."""
         return _built_by(_AsyncLLM.from_engine_args, cls, handler_config)(*args, **kwargs)
+
+    def _always_adopts(self) -> bool:
+        return True
 
     @like(_AsyncLLM._add_request)
     async def _add_request(
